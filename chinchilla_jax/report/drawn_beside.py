@@ -20,7 +20,6 @@ from chinchilla_jax.study.storage.record import read_record
 
 if TYPE_CHECKING:
     from chinchilla_jax.report.content import Section
-    from chinchilla_jax.report.own_early import OwnSectionsEarly
     from chinchilla_jax.study.derived import Derived
 
 FORMATS = ("png", "pdf")
@@ -76,20 +75,12 @@ class Beside:
     Args:
         side: the process; None for a new one, if that is worth it.
         working: ends the new one.
-        early: sections of a page without figures that were made while the study was computed.
         page: whether the page will be written.
     """
 
-    def __init__(
-        self,
-        side: SideProcess | None,
-        working: contextlib.ExitStack,
-        early: OwnSectionsEarly | None = None,
-        *,
-        page: bool,
-    ) -> None:
+    def __init__(self, side: SideProcess | None, working: contextlib.ExitStack, *, page: bool) -> None:
         """Nothing is asked for yet."""
-        self._side, self._working, self._early, self._page = side, working, early, page
+        self._side, self._working, self._page = side, working, page
         self._sections: tuple[dict[str, Any], Future[list[Section]]] | None = None
 
     def figures(self, study: Study, names: Sequence[str]) -> Mapping[str, Future[Files]]:
@@ -113,9 +104,7 @@ class Beside:
 
     def sections(self, study: Study, now: Derived) -> list[Section] | None:
         """The page's own sections, see `own_sections`; None if they are to be made here."""
-        if not now.illustrated:
-            return None if self._early is None else self._early.of(study)
-        if self._sections is None or self._sections[0] != study.info:
+        if self._sections is None or not now.illustrated or self._sections[0] != study.info:
             return None
         return taken(self._sections[1])
 

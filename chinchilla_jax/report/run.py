@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 from chinchilla_jax._util.errors import UsageError
 from chinchilla_jax._util.progress_bar import Progress, resolve
 from chinchilla_jax.report.drawn_beside import processes_for
-from chinchilla_jax.report.own_early import OwnSectionsEarly
 from chinchilla_jax.study import (
     Shard,
     Study,
@@ -21,7 +20,6 @@ from chinchilla_jax.study import (
     study_status,
 )
 from chinchilla_jax.study.execution.executors import ExecutorChoice, settled
-from chinchilla_jax.study.meanwhile import Meanwhile
 
 
 def run_study(
@@ -66,16 +64,12 @@ def run_study(
     """
     choice = settled(ExecutorChoice(executor, scheduler, workers), spec)
     with resolve(progress) as reporter, processes_for(spec, out, choice, figures=figures) as beside:
-        early, meanwhile = (None if figures else OwnSectionsEarly()), Meanwhile(prepare=_load)
-        if early is not None:
-            meanwhile = dataclasses.replace(meanwhile, with_first=early.make)
         study = compute_study(
-            spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=meanwhile
+            spec, out, dataclasses.replace(choice, beside=beside), reporter, meanwhile=_load
         )
         from chinchilla_jax.report.upkeep import remake
 
-        side = beside[0] if beside else None
-        return remake(study, reporter, figures=figures, side=side, early=early)
+        return remake(study, reporter, figures=figures, side=beside[0] if beside else None)
 
 
 def _load() -> None:

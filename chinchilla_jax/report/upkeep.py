@@ -16,7 +16,6 @@ from chinchilla_jax._util.side_process import SideProcess, taken
 from chinchilla_jax.plots.save import figure_files
 from chinchilla_jax.plots.study import figure_makers
 from chinchilla_jax.report.drawn_beside import DPI, FORMATS, Beside
-from chinchilla_jax.report.own_early import OwnSectionsEarly
 from chinchilla_jax.report.page import write_page
 from chinchilla_jax.study import Study, open_study
 from chinchilla_jax.study.derived import FIGURES, PAGE, Derived, Figures, look, write_derived
@@ -37,7 +36,6 @@ def remake(
     figures: bool = True,
     page: bool = True,
     side: SideProcess | None = None,
-    early: OwnSectionsEarly | None = None,
 ) -> Study:
     """Make the figures and the page of a study that are not what they should be, and nothing else.
 
@@ -50,7 +48,6 @@ def remake(
         figures: whether to draw figures; without, those of earlier tables are removed.
         page: whether to write the page. Without jinja2 it is left out, with a note.
         side: makes a part of both; None starts a process if that is worth it.
-        early: sections of a page without figures that were made while the study was computed.
 
     Returns:
         The study as it is at the end: another process may have extended it meanwhile.
@@ -61,7 +58,7 @@ def remake(
     """
     directory = study.directory
     with one_line_disk_errors(directory), contextlib.ExitStack() as working:
-        beside = Beside(side, working, early, page=page)
+        beside = Beside(side, working, page=page)
         for number in range(_ROUNDS):
             record = read_existing(directory)
             if record != study.info:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,23 +18,12 @@ from chinchilla_jax.fitting.result import Certificate, FitResult, StartsReport
 from chinchilla_jax.laws.objectives import own_residuals
 from chinchilla_jax.solvers.base import Solution
 from chinchilla_jax.solvers.status import STATUS_NAMES, Status
-from chinchilla_jax.study.storage.tables import RUNS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chinchilla_jax.datasets import Runs
     from chinchilla_jax.study.result import Study
-
-
-def own_inputs(study: Study) -> list[Any]:
-    """What is said of a study's own runs rests on this; where two studies agree in it, so do their answers.
-
-    Only the tables of the condition are read besides, which its fits decide.
-    """
-    info, name = study.info, study.info["parts"][0]["condition"]
-    mine = [[each for each in info[kind] if each["condition"] == name] for kind in ("parts", "notes")]
-    return [info["spec"], info.get("resampling"), info.get("checksums", {}).get(RUNS), *mine]
 
 
 def own_bootstrap(study: Study) -> BootstrapResult:

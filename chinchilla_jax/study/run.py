@@ -8,12 +8,12 @@ several at once, can resume it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from chinchilla_jax._util.progress_bar import Progress
 from chinchilla_jax.laws import OwnLaw
 from chinchilla_jax.study.chunks import Shard
 from chinchilla_jax.study.execution.executors import ExecutorChoice
-from chinchilla_jax.study.meanwhile import Meanwhile
 from chinchilla_jax.study.result import Study, hold_tables, open_study
 from chinchilla_jax.study.session import Session
 from chinchilla_jax.study.spec.study_spec import StudySpec
@@ -25,11 +25,12 @@ def compute_study(
     choice: ExecutorChoice,
     reporter: Progress,
     *,
-    meanwhile: Meanwhile | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Study:
     """Compute and summarise what is missing of `spec` in `out`; raises what `run_study` does.
 
-    `meanwhile` is done in a thread of its own once chunks come in.
+    `meanwhile` is called in a thread of its own once chunks come in, when processors have little to do for
+    Python: what the caller will need afterwards. Its errors are lost.
     """
     session = Session(spec, out, reporter)
     missing = session.missing()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from chinchilla_jax._util import reproducible
@@ -29,8 +29,6 @@ from chinchilla_jax.study.execution.jobs import Job
 from chinchilla_jax.study.execution.planning import plan_jobs
 from chinchilla_jax.study.execution.stage_clocks import StageClocks
 from chinchilla_jax.study.finished import FinishedChunk, finish_job
-from chinchilla_jax.study.meanwhile import Meanwhile, first_study
-from chinchilla_jax.study.result import Study
 from chinchilla_jax.study.spec.conditions import plan_conditions
 from chinchilla_jax.study.spec.data import (
     goodness_sentence,
@@ -100,7 +98,7 @@ class Session:
         require_parameters(spec.model)
         self.started = time.perf_counter()
         self.spec, self.reporter = spec, reporter
-        self._meanwhile: Meanwhile | None = None
+        self._meanwhile: list[Callable[[], object]] = []
         self.written: Mapping[str, pa.Table] = {}
         self.directory = open_directory(out)
         self.data = {name: load_study_data(spec, name) for name in spec.interpretations}
@@ -140,7 +138,7 @@ class Session:
         choice: ExecutorChoice,
         *,
         finish: bool,
-        meanwhile: Meanwhile | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         """Compute what is `missing` and, if `finish`, summarise the whole study.
 
@@ -151,7 +149,8 @@ class Session:
         """
         if isinstance(self.spec.law, OwnLaw):
             self.spec.law.require_function()
-        self._meanwhile = (meanwhile or Meanwhile()) if finish else None
+        self._meanwhile = [lambda: self._of_runs] if finish else []
+        self._meanwhile += [meanwhile] if meanwhile else []
         try:
             with one_line_disk_errors(self.directory), heartbeat(self.directory):
                 for _ in range(_ROUNDS):
@@ -198,12 +197,11 @@ class Session:
         summariser.start(names)
         try:
             fields = summariser.write()
+            self._write_runs(fields)
             self.written = summariser.written
         except DamagedPartError:
             return False
         fields["notes"] += [*self._of_runs["notes"], *work.remarks]
-        for name, of_runs in self._runs_written.items():
-            fields[name] |= of_runs
         self._finish(
             names,
             fields
@@ -222,13 +220,13 @@ class Session:
         )
         return True
 
-    @functools.cached_property
-    def _runs_written(self) -> dict[str, dict[str, Any]]:
-        """Write the unperturbed runs; what the record says of their file among the tables."""
+    def _write_runs(self, fields: dict[str, Any]) -> None:
+        """Write the unperturbed runs, and record them among the tables."""
         data = self.data[self.spec.interpretations[0]]
         content = runs_bytes(data.runs, data.weights)
         self.directory.write(RUNS, content)
-        return {"tables": {RUNS: len(content)}, "checksums": {RUNS: checksum(content)}}
+        fields["tables"][RUNS] = len(content)
+        fields["checksums"][RUNS] = checksum(content)
 
     @functools.cached_property
     def _of_runs(self) -> dict[str, Any]:
@@ -281,8 +279,6 @@ class Session:
             self.reporter.advance(len(chunk.resamples))
             if summariser is not None:
                 summariser.start_written(names, chunk, result.summary)
-            if (made := self._first_of(chunk, name, result)) is not None:
-                first.set_result(made)
 
         def write_one(chunk: Chunk, result: FinishedChunk) -> str:
             return self.store.write(chunk, result.content)
@@ -290,39 +286,17 @@ class Session:
         # What went to a server is read back: it may have arrived as something else.
         local = isinstance(self.directory, LocalDirectory)
         function = functools.partial(finish_job, summarised=local and summariser is not None)
-        first: Future[Callable[[], Study]] = Future()
-        with contextlib.ExitStack() as ending:
-            ending.callback(first.cancel)  # unless it has come
-            write = ending.enter_context(writing_behind(write_one, workers, written))
+        with writing_behind(write_one, workers, written) as write:
 
             def receive(job: Job, results: tuple[FinishedChunk, ...]) -> None:
-                if self._meanwhile is not None:
-                    task = functools.partial(self._meanwhile.run, lambda: self._of_runs, first)
-                    threading.Thread(target=task, name="meanwhile", daemon=True).start()
-                    self._meanwhile = None
+                if self._meanwhile:
+                    task, name = functools.partial(_quietly, tuple(self._meanwhile)), "meanwhile"
+                    threading.Thread(target=task, name=name, daemon=True).start()
+                    self._meanwhile.clear()
                 for chunk, result in zip(job.chunks, results, strict=True):
                     write(chunk, result)
 
             run_jobs(pool, jobs(), in_flight=in_flight, receive=receive, function=function)
-
-    def _first_of(self, chunk: Chunk, name: str, result: FinishedChunk) -> Callable[[], Study] | None:
-        """What makes the study of the first condition, if this chunk is all of that."""
-        summary = result.summary
-        if chunk.index or summary is None:
-            return None
-        remarks = [{"condition": chunk.condition.id, "note": remark} for remark in result.remarks]
-        return lambda: first_study(
-            self.spec,
-            self.directory,
-            {
-                **self.record,
-                **self._of_runs,
-                "checksums": self._runs_written["checksums"],
-                "parts": [self._part(chunk, name, len(result.content))],
-            },
-            summary,
-            [*self._of_runs["notes"], *remarks],
-        )
 
     def _finish(self, names: Mapping[Chunk, str], fields: dict[str, Any]) -> None:
         """Declare the study complete, unless another process has extended it in the meantime."""
@@ -338,7 +312,17 @@ class Session:
         sizes = {name: info.size for name, info in self.store.files().values()}
         for name in self.store.superfluous(sizes):
             self.directory.remove(name)
-        parts = [self._part(chunk, names[chunk], sizes[names[chunk]]) for chunk in self.store.chunks]
+        parts = [
+            {
+                "file": names[chunk],
+                "condition": chunk.condition.id,
+                "first": chunk.resamples.first,
+                "stop": chunk.resamples.stop,
+                "bytes": sizes[names[chunk]],
+                "checksum": self.store.named_checksum(names[chunk]),
+            }
+            for chunk in self.store.chunks
+        ]
         write_record(
             self.directory,
             record
@@ -352,17 +336,6 @@ class Session:
                 "parts": parts,
             },
         )
-
-    def _part(self, chunk: Chunk, name: str, size: int) -> dict[str, Any]:
-        """What the record says of a chunk's file."""
-        return {
-            "file": name,
-            "condition": chunk.condition.id,
-            "first": chunk.resamples.first,
-            "stop": chunk.resamples.stop,
-            "bytes": size,
-            "checksum": self.store.named_checksum(name),
-        }
 
     def _record_end(self, error: BaseException) -> None:
         """Write into study.json how the session ended, if that is still possible."""
@@ -379,6 +352,13 @@ class Session:
             write_record(self.directory, record)
         except (OSError, ChinchillaError):
             pass  # the disk may be what failed; nothing depends on this
+
+
+def _quietly(calls: Sequence[Callable[[], object]]) -> None:
+    """Call each; whoever needs its effects meets its errors again."""
+    for call in calls:
+        with contextlib.suppress(Exception):
+            call()
 
 
 def _one_line(error: BaseException) -> str:

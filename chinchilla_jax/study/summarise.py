@@ -220,7 +220,7 @@ class Summariser:
         summaries = [self._summaries[index].result() for index in sorted(self._conditions)]
         self.written = {
             kind: to_table(kind, columns, self._store.parameters)
-            for kind, columns in summary_tables(self._spec, summaries).items()
+            for kind, columns in _tables(self._spec, summaries).items()
         }
         tables = {FILES[kind]: table_bytes(table) for kind, table in self.written.items()}
         # Side by side, since a disk that syncs one file syncs others at the same time.
@@ -239,7 +239,7 @@ class Summariser:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def summary_tables(spec: StudySpec, summaries: Sequence[ConditionSummary]) -> dict[str, dict[str, Any]]:
+def _tables(spec: StudySpec, summaries: Sequence[ConditionSummary]) -> dict[str, dict[str, Any]]:
     """Columns of every small table, by its kind."""
     rows: dict[str, list[Mapping[str, Any]]] = {"conditions": [], "point": []}
     for summary in summaries:

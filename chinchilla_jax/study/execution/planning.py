@@ -1,9 +1,8 @@
 """Which chunks are a job, and which conditions are prepared together. No number depends on either.
 
 Large jobs make few calls of a solver, each with many lanes; small ones keep all workers busy and lose little
-when a run is interrupted. After the first condition, on which much of what is said of a study rests, the last
-come first: sweeps rise, and the larger a perturbation, the longer its fits. The last jobs are small, so that
-workers end together.
+when a run is interrupted. The last conditions come first: sweeps rise, and the larger a perturbation, the
+longer its fits. The last jobs are small, so that workers end together.
 """
 
 from __future__ import annotations
@@ -62,8 +61,7 @@ def plan_jobs(
     for chunk in chunks:
         by_condition.setdefault(chunk.index, []).append(chunk)
     n_runs = max(len(each.runs) for each in data.values())
-    first, *others = by_condition
-    groups = _groups([first, *others[::-1]], size, n_runs, place, device)
+    groups = _groups(list(by_condition)[::-1], size, n_runs, place, device)
     ending = 0 if device or not place.shared else 2 * place.workers // min(len(groups), _MOST_GROUPS)
     queues: list[list[Job]] = []
     for indices in groups:
