@@ -9,9 +9,7 @@ import warnings
 import pytest
 
 from chinchilla_jax._util.side_process import SideProcess
-from chinchilla_jax.cli.entry import main
-from chinchilla_jax.study.execution import processes
-from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes, started_ahead
+from chinchilla_jax.study.execution.processes import WorkerProcesses, side_processes
 
 
 class Job(types.SimpleNamespace):
@@ -121,56 +119,3 @@ def test_what_is_cancelled_is_not_run_and_nothing_is_run_again_after_the_end():
 def wait_there(job, here):
     assert os.getpid() != here
     threading.Event().wait(60)
-
-
-def test_processes_started_ahead_are_taken_first_and_end_whether_used_or_not():
-    with started_ahead(2), side_processes(1) as (used,):
-        (left,) = processes._ahead
-        assert used.submit(os.getpid).result(60) == used._process.pid
-    assert None not in (used._process.returncode, left._process.returncode)
-    assert processes._ahead == []
-
-
-def test_of_a_start_that_is_interrupted_no_process_is_left_to_take(monkeypatch):
-    made = []
-
-    def ready():
-        if made:
-            raise KeyboardInterrupt
-        made.append(SideProcess())
-        return made[0]
-
-    monkeypatch.setattr(processes, "_ready", ready)
-    with pytest.raises(KeyboardInterrupt), started_ahead(2):
-        pass
-    assert made[0]._process.returncode is not None
-    assert processes._ahead == []
-
-
-@pytest.mark.parametrize(
-    ("options", "count"),
-    [
-        ([], 2),
-        (["--workers", "5"], 4),
-        (["--executor", "processes"], 2),
-        (["--workers", "1"], None),
-        (["--executor", "threads"], None),
-        (["--engine", "xla"], None),
-        (["--law", "kaplan"], None),
-    ],
-)
-def test_the_command_starts_them_before_it_reads_a_study_that_is_large(monkeypatch, tmp_path, options, count):
-    started = []
-
-    @contextlib.contextmanager
-    def start(number):
-        started.append(number)
-        yield
-
-    monkeypatch.setattr("chinchilla_jax._util.devices.available_cores", lambda: 3)
-    monkeypatch.setattr(processes, "started_ahead", start)
-    monkeypatch.setattr("chinchilla_jax.report.run_study", lambda *given, **options: 1 / 0)
-    assert main(["study", "paper", "--out", str(tmp_path / "new"), *options]) == 1
-    (tmp_path / "study.json").touch()
-    assert main(["study", "paper", "--out", str(tmp_path), *options]) == 1, "which may be complete"
-    assert started == ([] if count is None else [count])

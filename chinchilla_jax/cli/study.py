@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from chinchilla_jax.study import Shard
     from chinchilla_jax.study.atlas import AtlasSpec
 
-_RUN, _PAPER = "run", "paper"
-_RECORD = "study.json"  # that of storage/record.py, which loads 240 modules
+_RUN = "run"
 _COUNT_SECONDS = 0.4  # for a server to say how many chunks are kept, to a user who waits after Ctrl-C
 _RESUME = "rerun the same command to resume"
 
@@ -152,8 +151,6 @@ def run_command(
     Bootstraps every condition and writes tables, figures and a page. If interrupted, rerun the same command
     to resume; rerun with a larger --resamples to extend.
     """
-    if spec == _PAPER and law is None and not reproducible and executor in (None, "processes"):
-        _start_ahead(out, engine, workers)
     from chinchilla_jax.study import Shard, StudySpec
 
     part = None if shard is None else Shard.parse(shard)
@@ -181,20 +178,6 @@ def run_command(
         _run(asked, out, part, executor=executor, **options)
     except KeyboardInterrupt:
         raise _interrupted(out) from None
-
-
-def _start_ahead(out: str, engine: str, workers: int | None) -> None:
-    """Start the processes that will compute a study known to be large, before it is read what it is.
-
-    Which these are is for `settled` and `processes_for` to say; any that they do not take end with the
-    command.
-    """
-    from chinchilla_jax._util.devices import available_cores
-    from chinchilla_jax.study.execution.processes import started_ahead
-
-    count = (workers or available_cores()) - 1
-    if engine != "xla" and count and not os.path.exists(os.path.join(out, _RECORD)):
-        click.get_current_context().with_resource(started_ahead(count))
 
 
 def _run(asked: StudySpec | AtlasSpec, out: str, part: Shard | None, **options: Any) -> None:
@@ -346,12 +329,12 @@ def _read_spec(
     if reproducible:
         changed["reproducible"] = True
     asked = read_laws([law], None)[0] if law is not None and names_code(law) else law
-    if name == _PAPER:
+    if name == "paper":
         if asked is not None:
             changed["law"] = asked
         return dataclasses.replace(paper_study(**given), **changed)
     if not name.endswith(".toml"):
-        near = closest(name, [_PAPER, ATLAS])
+        near = closest(name, ["paper", ATLAS])
         hint = f"; did you mean {near!r}?" if near else ";"
         own = f" (for a table: chinchilla-jax study init --data {name})" if os.path.exists(name) else ""
         known = "paper, atlas, or the path of a .toml file"

@@ -27,27 +27,13 @@ _OF_A_JOB = (
     "chinchilla_jax.solvers.huber_scale",
     "pyarrow.parquet",
 )
-_ahead: list[SideProcess] = []
-
-
-@contextlib.contextmanager
-def started_ahead(count: int) -> Iterator[None]:
-    """Start so many processes, which load what a job needs while this process loads what plans one.
-
-    `side_processes` takes them first. They end with the block, used or not.
-    """
-    with contextlib.ExitStack() as started:
-        started.callback(_ahead.clear)
-        for _ in range(count):
-            _ahead.append(started.enter_context(_ready()))
-        yield
 
 
 @contextlib.contextmanager
 def side_processes(count: int) -> Iterator[tuple[SideProcess, ...]]:
     """So many processes that load what a job needs; they end with the block."""
     with contextlib.ExitStack() as started:
-        yield tuple(started.enter_context(_ahead.pop() if _ahead else _ready()) for _ in range(count))
+        yield tuple(started.enter_context(_ready()) for _ in range(count))
 
 
 def _ready() -> SideProcess:
