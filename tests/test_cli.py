@@ -389,7 +389,8 @@ def test_a_full_disk_is_one_line():
             [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert result.returncode == 1
-    assert error_text(result.stderr) == "stdout: No space left on device"
+    reason = "stdout: cannot be written (No space left on device); make room there, or give another path"
+    assert error_text(result.stderr) == reason
 
 
 def test_without_click_the_way_out_is_named():
