@@ -36,6 +36,17 @@ def same(runs):
         np.testing.assert_allclose(getattr(runs, name), getattr(PLAIN, name), rtol=1e-9)
 
 
+def test_a_unit_of_what_is_not_read_is_said_not_to_be_used():
+    table = {"params": N / 1e6, "tokens": D, "loss": L}
+    both = {"params": "millions", "flops": "PFLOP", "unique_tokens": "billions"}
+    runs = load_runs(table, units=both)
+    same(runs)
+    assert runs.source.notes[-1] == (
+        "no column of flops and unique_tokens is read, so the unit given for them is not used"
+    )
+    assert load_runs(table, units={"params": "millions"}).source.notes == ()
+
+
 # --- units -------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -248,8 +248,9 @@ def load_runs(
         if several:
             runs = dataclasses.replace(runs, counting=params)
         runs = dataclasses.replace(runs, groups=carried)
-        if (said := repeats_sentence(runs)) is not None:
-            runs = dataclasses.replace(runs, source=runs.source.noted(said))
+        for said in (repeats_sentence(runs), _unused_units(runs, stated)):
+            if said is not None:
+                runs = dataclasses.replace(runs, source=runs.source.noted(said))
         default_drop = 0
     dropped = default_drop if drop_highest_loss is None else drop_highest_loss
     kept = runs.drop_highest_loss(dropped)
@@ -257,6 +258,18 @@ def load_runs(
         require_fittable(kept, f"{name} without its {dropped} runs of highest loss")
         kept = dataclasses.replace(kept, source=runs.source.without(dropped, "highest loss"))
     return kept
+
+
+def _unused_units(runs: Runs, units: Collection[str]) -> str | None:
+    """A sentence about quantities whose unit is given and of which no column is read.
+
+    It is no error: one option may serve several tables.
+    """
+    unused = [quantity for quantity in units if quantity not in runs.source.columns]
+    if not unused:
+        return None
+    them = "it" if len(unused) == 1 else "them"
+    return f"no column of {list_text(unused)} is read, so the unit given for {them} is not used"
 
 
 def as_runs(
