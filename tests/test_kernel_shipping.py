@@ -246,9 +246,9 @@ def test_a_second_process_compiles_only_where_a_core_is_idle(monkeypatch):
     monkeypatch.setattr(building.subprocess, "run", run)
     monkeypatch.setattr(building, "available_cores", lambda: 2)
     for load, expected in ((0.9, ["second", "first", "killed"]), (1.1, ["whole"]), (None, ["whole"])):
-        monkeypatch.setattr(building.os, "getloadavg", lambda load=load: (load, load, load))
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, load, load))
         if load is None:
-            monkeypatch.delattr(building.os, "getloadavg")
+            monkeypatch.delattr(os, "getloadavg")
         assert building.core_is_idle() == (load == 0.9)
         assert building.built() == (b"first", b"second")
         assert steps == expected

@@ -91,6 +91,7 @@ def bare(monkeypatch):
         "sched_setaffinity",
         "confstr",
         "geteuid",
+        "getloadavg",
         "link",
         "O_NOFOLLOW",
         "O_NONBLOCK",
@@ -106,6 +107,7 @@ def bare(monkeypatch):
 def test_what_is_not_known_is_not_made_up(bare):
     assert system.open_flags("O_NOFOLLOW", "O_NONBLOCK", "O_NO_SUCH_FLAG") == 0
     assert system.cores() is None
+    assert system.load() is None
     assert system.processor_facts() == []
     assert system.peak_memory() is None
     assert system.address_space_limit() is None

@@ -11,6 +11,7 @@ No other module asks which system this is.
 | lock, is_locked     | POSIX             | nothing; None, unknown                                |
 | cores               | Linux             | None, all of them                                     |
 | limit_to_cores      | Linux             | nothing: workers share all cores                      |
+| load                | POSIX             | None                                                  |
 | processor_facts     | Linux             | none                                                  |
 | peak_memory         | Linux, macOS      | None                                                  |
 | address_space_limit | POSIX             | None                                                  |
@@ -161,6 +162,15 @@ def is_alive(pid: int) -> bool:
 def cores() -> list[int] | None:
     """The cores that this process may use; None where the system does not limit a process to some."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def load() -> float | None:
+    """How many processes ran or wanted to in the last minute, on average; None where nobody knows."""
+    if not hasattr(os, "getloadavg"):
+        return None
+    with contextlib.suppress(OSError):
+        return os.getloadavg()[0]
+    return None
 
 
 def limit_to_cores(chosen: Collection[int]) -> None:

@@ -9,13 +9,12 @@ two take as long as one, and 0.2 s more of CPU time.
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from typing import IO
 
-from chinchilla_jax._util import own_python, reproducible
+from chinchilla_jax._util import own_python, reproducible, system
 from chinchilla_jax._util.devices import available_cores
 from chinchilla_jax.solvers.lane_kernel.llvm_tools import host_machine, initialise
 from chinchilla_jax.solvers.lane_kernel.object_code import PARTS, assembly, compiled, sealed, unsealed
@@ -63,10 +62,8 @@ def built_here() -> tuple[bytes, ...]:
 
 def core_is_idle() -> bool:
     """Whether a core has been idle beside the one that this process uses; False where nobody knows."""
-    try:
-        return os.getloadavg()[0] < available_cores() - 1
-    except (AttributeError, OSError):  # Windows, or a system that does not tell
-        return False
+    load = system.load()
+    return load is not None and load < available_cores() - 1
 
 
 def answer(step: str) -> bytes:
