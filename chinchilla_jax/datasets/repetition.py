@@ -20,6 +20,7 @@ from chinchilla_jax.datasets.quantities import Columns, complete, read_columns
 from chinchilla_jax.datasets.table import Table
 from chinchilla_jax.datasets.units import Unit
 from chinchilla_jax.datasets.variable_columns import count_column, law_option, unit_question, variable_unit
+from chinchilla_jax.datasets.where import written
 
 MOST_EPOCHS = 4.0
 _EPOCHS = ("epochs", "epoch", "nepochs", "numepochs", "trainepochs", "numtrainepochs")
@@ -103,12 +104,12 @@ def _leaving_out(table: Table, position: int, by_epochs: int | None, read: Colum
 
     A condition reads cells as they are, so that its limit is in the units of the two columns.
     """
-    shown, most = _in_a_condition(table, position), MOST_EPOCHS
+    shown, most = written(table.header[position].strip()), MOST_EPOCHS
     if position != by_epochs:
         tokens = read.positions.get("tokens")
         if tokens is None:
             return ""
-        shown = f"{_in_a_condition(table, tokens)} / {shown}"
+        shown = f"{written(table.header[tokens].strip())} / {shown}"
         most *= _factor(table, position) / (1.0 if _own_units(table, tokens) else read.units["tokens"].factor)
     quote = "'" if "`" in shown else '"'
     return f"; --where {quote}{shown} <= {most:g}{quote} leaves such rows out"
@@ -121,8 +122,3 @@ def _factor(table: Table, unique: int) -> float:
 
 def _own_units(table: Table, position: int) -> bool:
     return read_numbers(table.column(position), Unit("tokens", "count")).own_units
-
-
-def _in_a_condition(table: Table, position: int) -> str:
-    name = table.header[position].strip()
-    return name if name.isidentifier() else f"`{name}`"

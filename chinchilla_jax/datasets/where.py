@@ -59,6 +59,11 @@ Reader = Callable[[int], Value]
 """The value of a part of the condition at a row."""
 
 
+def written(column: str) -> str:
+    """A column as a condition writes it: in backticks where it is no Python name."""
+    return column if column.isidentifier() else f"`{column}`"
+
+
 def rows_where(table: Table, condition: str, names: dict[str, int]) -> list[int]:
     """Positions of the rows for which the condition holds.
 

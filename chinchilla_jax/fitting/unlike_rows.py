@@ -30,6 +30,7 @@ import numpy as np
 from chinchilla_jax._util.errors import short
 from chinchilla_jax._util.text import list_text
 from chinchilla_jax.datasets.group_columns import is_run_name
+from chinchilla_jax.datasets.where import written
 from chinchilla_jax.fitting.f_tail import f_tail
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ def _condition(column: str, label: str) -> str:
         cell = f"'{label}'"
     if column.isidentifier() and re.fullmatch(r"[\w.+-]*", label):
         return f'"{column} == {cell}"'
-    name = column if column.isidentifier() else f"`{column}`"
-    return shlex.quote(f"{name} == {json.dumps(label, ensure_ascii=False)}")
+    return shlex.quote(f"{written(column)} == {json.dumps(label, ensure_ascii=False)}")
 
 
 def _explained(name: str, members: Members, common: Floats, errors: Floats, trials: int) -> Explained:
